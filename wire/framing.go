@@ -43,11 +43,14 @@ var (
 	// ErrDelimiter is returned for a message that contains its frame's
 	// delimiter.
 	ErrDelimiter = errors.New("the message contains the delimiter")
-	// ErrLength is returned for a message longer than MaxMessage.
-	ErrLength = errors.New("the message is longer than 4 GiB − 32 bytes")
+	// ErrLength is returned for a message longer than MaxMessage, and to a
+	// receiver for one longer than its limit.
+	ErrLength = errors.New("the message is too long")
 )
 
-// MaxMessage is the longest message that any framing carries, in bytes.
+// MaxMessage is the longest message that any framing carries, in bytes: 4 GiB
+// less what keeps its frame, and its place in an index, within 32 bits. It
+// exceeds the int of a 32-bit machine: compare it as a uint64.
 const MaxMessage = math.MaxUint32 - 32
 
 // maxPrefix is the longest prefix: ten digits and a space.
@@ -92,7 +95,7 @@ func (f Framing) Check(msg []byte) error {
 		}
 	}
 	if uint64(len(msg)) > MaxMessage {
-		return fmt.Errorf("wire: framing %v: %w", f, ErrLength)
+		return fmt.Errorf("wire: framing %v: %w: %d bytes, at most %d can be carried", f, ErrLength, len(msg), uint64(MaxMessage))
 	}
 	return nil
 }
