@@ -1,0 +1,5 @@
+package main
+
+type recvCmd struct{}
+
+func (c *recvCmd) Run(env *environment) error { return nil }
