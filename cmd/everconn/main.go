@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -57,8 +56,8 @@ type environment struct {
 	force context.Context
 
 	stdin  *os.File
-	stdout io.Writer
-	stderr io.Writer
+	stdout *os.File
+	stderr *os.File
 	// isTerminal reports whether stderr is a terminal.
 	isTerminal bool
 	// width returns the terminal's width in columns, 80 if it is unknown.
@@ -75,7 +74,6 @@ func run(args []string) int {
 		kong.Name("everconn"),
 		kong.Description("One long-lived TCP or TLS connection from a producer to its collector that stays up, "+
 			"keeps every message whole and in order, and tells the truth about what has arrived."),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
