@@ -138,3 +138,51 @@ func (k KeepAlive) validate() error {
 	}
 	return nil
 }
+
+// A pathInfo is what the kernel knows about the path of a connection.
+type pathInfo struct {
+	known      bool          // the rest holds
+	silence    time.Duration // since the last acknowledgement or data
+	unanswered int           // transmissions, or window probes, since then
+	inFlight   bool          // bytes are sent and not acknowledged
+	window     uint32        // the peer's receive window, where it is known
+	srtt       time.Duration
+}
+
+// A verdict is what the stall rule says.
+type verdict uint8
+
+const (
+	alive verdict = iota
+	stalled
+	dead
+)
+
+// judge is the stall rule, for a connection with outstanding bytes. since is
+// when they became outstanding. Two unanswered transmissions are wanted beside
+// the silence: after a long idle time without keepalive, one lost segment says
+// nothing.
+func (l Liveness) judge(p pathInfo, outstanding time.Duration) verdict {
+	silence := p.silence
+	if l.KeepAlive.Disable { // nobody has asked the peer before that
+		silence = min(silence, outstanding)
+	}
+	switch {
+	case silence >= l.DeadAfter && p.unanswered >= 2:
+		return dead
+	case !p.inFlight && p.window == 0:
+		return stalled
+	}
+	return alive
+}
+
+// checkEvery is how often the stall rule is applied.
+func (l Liveness) checkEvery() time.Duration {
+	return min(l.DeadAfter/20, time.Second)
+}
+
+// rtoMax is the cap on retransmission intervals that lets DeadAfter hold: a
+// probe, or a retransmission, is answered at least so often on a live path.
+func (l Liveness) rtoMax() time.Duration {
+	return min(max(l.DeadAfter/4, time.Second), 120*time.Second)
+}

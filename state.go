@@ -91,6 +91,16 @@ func (c *Count) sub(size uint32) {
 	c.Bytes -= uint64(size)
 }
 
+func (c *Count) addCount(d Count) {
+	c.Messages += d.Messages
+	c.Bytes += d.Bytes
+}
+
+func (c *Count) subCount(d Count) {
+	c.Messages -= d.Messages
+	c.Bytes -= d.Bytes
+}
+
 // Drops counts the messages given up, by reason. See the constants of
 // [DropReason].
 type Drops struct {
@@ -116,12 +126,19 @@ func (d *Drops) of(r DropReason) *Count {
 	return &d.Replays
 }
 
+// since returns what was counted after an earlier snapshot.
+func (d Drops) since(e Drops) Drops {
+	for r := DroppedOldest; r <= DroppedReplays; r++ {
+		d.of(r).subCount(*e.of(r))
+	}
+	return d
+}
+
 // Total returns the sum over all reasons.
 func (d Drops) Total() Count {
 	var t Count
 	for _, c := range []Count{d.Oldest, d.Newest, d.InFlight, d.Expired, d.Replays} {
-		t.Messages += c.Messages
-		t.Bytes += c.Bytes
+		t.addCount(c)
 	}
 	return t
 }
