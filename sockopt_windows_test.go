@@ -67,6 +67,10 @@ func pair(t *testing.T) (client, server *net.TCPConn, control func(f func(fd uin
 	}
 }
 
+func wine() bool {
+	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+}
+
 // await polls until the socket says something.
 func await(t *testing.T, control func(func(uintptr))) (r readiness) {
 	tick := time.NewTicker(time.Millisecond)
@@ -133,7 +137,6 @@ func TestSocketOfWindows(t *testing.T) {
 		})
 	})
 	t.Run("reset", func(t *testing.T) {
-		const under = "Wine loses the reason of a reset that comes while nobody reads"
 		_, server, control := pair(t)
 		server.SetLinger(0)
 		server.Close()
@@ -141,8 +144,13 @@ func TestSocketOfWindows(t *testing.T) {
 			t.Errorf("pollSocket = %b, want readable, and failed or peerClosed", r)
 		}
 		control(func(fd uintptr) {
+			pending := soError(fd)
 			_, err := recvNonblock(fd, buf)
-			if cause := errors.Join(soError(fd), err); !(&ConnError{Cause: cause}).Is(syscall.ECONNRESET) {
+			cause := &ConnError{Cause: errors.Join(pending, err)}
+			if wine() && err == io.EOF {
+				t.Skip("Wine forgets the reason of a reset that comes while nobody reads")
+			}
+			if !errors.Is(cause, syscall.ECONNRESET) {
 				t.Errorf("the cause is %v, want ECONNRESET", cause)
 			}
 		})
