@@ -115,7 +115,7 @@ func (c *collector) start(conn *net.TCPConn) {
 	stopping := c.stopping
 	c.mu.Unlock()
 	if stopping {
-		end(conn)
+		refuse(conn)
 	}
 	c.wg.Go(func() {
 		s := c.read(conn)
@@ -123,17 +123,13 @@ func (c *collector) start(conn *net.TCPConn) {
 		delete(c.open, conn)
 		c.total.add(s)
 		c.mu.Unlock()
-		conn.Close()
+		if s.End == endStopped {
+			closeRefused(conn)
+		} else {
+			conn.Close()
+		}
 		c.told.ended(s)
 	})
-}
-
-// end asks for the end of a connection by shutdown(SHUT_RDWR): from then on the
-// kernel refuses what arrives, so whatever it has acknowledged is what is read
-// until EOF. Close alone would throw unread bytes away.
-func end(conn *net.TCPConn) {
-	conn.CloseRead()
-	conn.CloseWrite()
 }
 
 // endAll ends every connection, those accepted later included.
@@ -143,7 +139,7 @@ func (c *collector) endAll() {
 	conns := c.openConns()
 	c.mu.Unlock()
 	for _, conn := range conns {
-		end(conn)
+		refuse(conn)
 	}
 }
 

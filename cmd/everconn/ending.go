@@ -19,7 +19,7 @@ const (
 	endReset       ending = "reset"       // the peer reset it (ECONNRESET)
 	endTimedOut    ending = "timed-out"   // keepalive went unanswered (ETIMEDOUT)
 	endUnreachable ending = "unreachable" // the network says so (EHOSTUNREACH, ENETUNREACH)
-	endTruncated   ending = "truncated"   // FIN without the end of TLS before it
+	endTruncated   ending = "truncated"   // FIN inside a TLS record
 	endHandshake   ending = "handshake"   // TLS was not agreed on
 	endFraming     ending = "framing"     // what came does not follow the framing
 	endStopped     ending = "stopped"     // the collector was stopped
