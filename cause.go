@@ -49,11 +49,12 @@ func (s *causeSlot) recordLocked(err error, by By) {
 	}
 }
 
-// get returns the cause so far, and whether the peer has sent FIN.
-func (s *causeSlot) get() (cause error, by By, eof bool) {
+// get returns the cause so far, who saw it first, and whether the peer has sent
+// FIN.
+func (s *causeSlot) get() (by By, eof bool, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cause, s.by, s.eof
+	return s.by, s.eof, s.cause
 }
 
 // ended reports whether the connection is over: there is a cause, and it is

@@ -340,7 +340,7 @@ func (l *live) finish(limit time.Duration, eof bool) {
 		if err != nil {
 			return
 		}
-		if _, _, ended := l.slot.get(); l.sched.due.IsZero() && (ended || !eof) && !(ended && l.receiving()) {
+		if _, ended, _ := l.slot.get(); l.sched.due.IsZero() && (ended || !eof) && !(ended && l.receiving()) {
 			return
 		}
 		timer.Reset(wait)
@@ -374,15 +374,15 @@ func (l *live) end(reason error) (*ConnError, Count) {
 	if l.watch != nil {
 		c.watcher.remove(l.watch)
 	}
-	cause, _, _ := l.slot.get()
+	_, _, cause := l.slot.get()
 	if cause != nil && !strongCause(cause) {
 		l.link.takeError(ByWatcher) // somebody may have left the stronger one behind
 	}
 	l.link.sever()
 	l.settle(l.link.reading(true), true)
-	cause, by, _ := l.slot.get()
+	by, _, cause := l.slot.get()
 	l.link.close(errors.Is(cause, syscall.ETIMEDOUT) || by == ByStallRule || by == ByHeartbeat)
-	if l.readerEnded != nil && c.opts.Receive == nil {
+	if l.readerEnded != nil && c.opts.Receive == nil && c.opts.DialContext == nil {
 		<-l.readerEnded
 	}
 	c.mu.Lock()

@@ -97,7 +97,7 @@ func (m *manager) serve(l *live) (done bool) {
 	c := m.c
 	m.announce(l)
 	orderly := l.serve()
-	cause, _, eof := l.slot.get()
+	_, eof, cause := l.slot.get()
 	var reason error
 	switch {
 	case orderly && c.ending():
