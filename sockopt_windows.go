@@ -22,7 +22,6 @@ const (
 func sendQueue(uintptr) (int, error)              { return 0, errors.ErrUnsupported }
 func setUserTimeout(uintptr, time.Duration) error { return errors.ErrUnsupported }
 func setRTOMax(uintptr, time.Duration) error      { return errors.ErrUnsupported }
-func pathOf(uintptr) pathInfo                     { return pathInfo{} }
 
 // setSendTimeout bounds the retransmission of data (TCP_MAXRT, in seconds).
 func setSendTimeout(fd uintptr, d time.Duration) error {

@@ -38,9 +38,9 @@ func TestErrnoOfWindows(t *testing.T) {
 	}
 }
 
-// pair returns the two ends of a connection over loopback, and a function that
-// runs f with the descriptor of the first.
-func pair(t *testing.T) (client, server *net.TCPConn, control func(f func(fd uintptr))) {
+// loopback returns the two ends of a connection, and a function that runs f
+// with the descriptor of the first.
+func loopback(t *testing.T) (client, server *net.TCPConn, control func(f func(fd uintptr))) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +67,12 @@ func pair(t *testing.T) (client, server *net.TCPConn, control func(f func(fd uin
 	}
 }
 
-func wine() bool {
+func underWine() bool {
 	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
 
-// await polls until the socket says something.
-func await(t *testing.T, control func(func(uintptr))) (r readiness) {
+// awaitReadiness polls until the socket says something.
+func awaitReadiness(t *testing.T, control func(func(uintptr))) (r readiness) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for r == 0 && t.Context().Err() == nil {
@@ -90,7 +90,7 @@ func await(t *testing.T, control func(func(uintptr))) (r readiness) {
 func TestSocketOfWindows(t *testing.T) {
 	buf := make([]byte, 8)
 	t.Run("silent", func(t *testing.T) {
-		_, _, control := pair(t)
+		_, _, control := loopback(t)
 		control(func(fd uintptr) {
 			if r, err := pollSocket(fd); r != 0 || err != nil {
 				t.Errorf("pollSocket = %b, %v", r, err)
@@ -104,11 +104,11 @@ func TestSocketOfWindows(t *testing.T) {
 		})
 	})
 	t.Run("data", func(t *testing.T) {
-		_, server, control := pair(t)
+		_, server, control := loopback(t)
 		if _, err := server.Write([]byte("0123456789")); err != nil {
 			t.Fatal(err)
 		}
-		if r := await(t, control); r != readable {
+		if r := awaitReadiness(t, control); r != readable {
 			t.Errorf("pollSocket = %b, want readable", r)
 		}
 		control(func(fd uintptr) {
@@ -123,9 +123,9 @@ func TestSocketOfWindows(t *testing.T) {
 		})
 	})
 	t.Run("FIN", func(t *testing.T) {
-		_, server, control := pair(t)
+		_, server, control := loopback(t)
 		server.CloseWrite()
-		if r := await(t, control); r != readable|peerClosed {
+		if r := awaitReadiness(t, control); r != readable|peerClosed {
 			t.Errorf("pollSocket = %b, want readable and peerClosed", r)
 		}
 		control(func(fd uintptr) {
@@ -137,17 +137,17 @@ func TestSocketOfWindows(t *testing.T) {
 		})
 	})
 	t.Run("reset", func(t *testing.T) {
-		_, server, control := pair(t)
+		_, server, control := loopback(t)
 		server.SetLinger(0)
 		server.Close()
-		if r := await(t, control); r&readable == 0 || r&(failed|peerClosed) == 0 {
+		if r := awaitReadiness(t, control); r&readable == 0 || r&(failed|peerClosed) == 0 {
 			t.Errorf("pollSocket = %b, want readable, and failed or peerClosed", r)
 		}
 		control(func(fd uintptr) {
 			pending := soError(fd)
 			_, err := recvNonblock(fd, buf)
 			cause := &ConnError{Cause: errors.Join(pending, err)}
-			if wine() && err == io.EOF {
+			if underWine() && err == io.EOF {
 				t.Skip("Wine forgets the reason of a reset that comes while nobody reads")
 			}
 			if !errors.Is(cause, syscall.ECONNRESET) {
@@ -159,7 +159,7 @@ func TestSocketOfWindows(t *testing.T) {
 
 func TestKeepAliveOfWindows(t *testing.T) {
 	t.Parallel()
-	client, _, control := pair(t)
+	client, _, control := loopback(t)
 	want := KeepAlive{Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 	if err := setKeepAlive(client, want); err != nil {
 		t.Fatal(err)
