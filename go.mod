@@ -2,10 +2,13 @@ module github.com/everconn/everconn
 
 go 1.26.0
 
-require github.com/rs/zerolog v1.35.1
+require (
+	github.com/cenkalti/backoff/v4 v4.3.0
+	github.com/rs/zerolog v1.35.1
+	golang.org/x/sys v0.49.0
+)
 
 require (
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 )
