@@ -17,6 +17,7 @@ import (
 type cli struct {
 	Send sendCmd `cmd:"" help:"Ship the lines of standard input to a collector, and never give up."`
 	Recv recvCmd `cmd:"" help:"Collect messages and report how each connection ended."`
+	Demo demoCmd `cmd:"" help:"Break a collector on purpose and show that nothing is lost."`
 }
 
 // Exit codes, a part of the command's contract.
