@@ -37,16 +37,16 @@ func endingOf(err error, stopping bool) ending {
 		return err != nil && errors.Is(&everconn.ConnError{Cause: err}, errno)
 	}
 	switch {
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrLength):
+		return endFraming
+	case stopping: // our own kernel resets what arrives now, so a reset says nothing
+		return endStopped
 	case is(syscall.ECONNRESET):
 		return endReset
 	case is(syscall.ETIMEDOUT):
 		return endTimedOut
 	case is(syscall.EHOSTUNREACH), is(syscall.ENETUNREACH):
 		return endUnreachable
-	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrLength):
-		return endFraming
-	case stopping:
-		return endStopped
 	case errors.Is(err, errHandshake):
 		return endHandshake
 	case err == nil:

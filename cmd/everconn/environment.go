@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"golang.org/x/term"
 )
+
+// errSecondSignal is the cause of the end of environment.force.
+var errSecondSignal = errors.New("a second signal came")
 
 // newEnvironment returns the environment of this process and a function that
 // gives the signals back.
@@ -17,13 +21,13 @@ func newEnvironment() (*environment, func()) {
 	signal.Ignore(syscall.SIGPIPE)
 
 	ctx, soft := context.WithCancel(context.Background())
-	force, hard := context.WithCancel(context.Background())
+	force, hard := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, stopSignals()...)
 	quit, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		for _, end := range []context.CancelFunc{soft, hard} {
+		for _, end := range []func(){soft, func() { hard(errSecondSignal) }} {
 			select {
 			case <-signals:
 			case <-quit:

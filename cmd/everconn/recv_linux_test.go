@@ -17,7 +17,7 @@ import (
 // a producer has been read.
 func TestRecvReadsWhatItsKernelAcknowledged(t *testing.T) {
 	t.Parallel()
-	const rounds, producers = 5, 4
+	const rounds, producers = 3, 4
 	for range rounds {
 		r := startRecv(t)
 		acknowledged := make(map[string]uint64)

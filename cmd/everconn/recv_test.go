@@ -128,7 +128,7 @@ func TestEndingOf(t *testing.T) {
 		{nil, false, endFIN},
 		{nil, true, endStopped},
 		{opError(syscall.ECONNRESET), false, endReset},
-		{opError(syscall.ECONNRESET), true, endReset},
+		{opError(syscall.ECONNRESET), true, endStopped},
 		{opError(syscall.ETIMEDOUT), false, endTimedOut},
 		{opError(syscall.EHOSTUNREACH), false, endUnreachable},
 		{opError(syscall.ENETUNREACH), false, endUnreachable},

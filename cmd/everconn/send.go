@@ -27,6 +27,8 @@ type sendCmd struct {
 	Preamble      string        `placeholder:"TEXT" help:"Say this first on each connection, in a frame like a message."`
 	PreambleReply string        `placeholder:"TEXT" help:"Expect a line that begins with this in answer; stop for good if another comes."`
 	DrainTimeout  time.Duration `placeholder:"TIME" help:"How long to wait for confirmation at the end (0: without limit at the end of input, 30s after a signal)."`
+	BackoffBase   time.Duration `default:"500ms" help:"The first wait between attempts to connect is at most this; later ones are longer, all at random."`
+	BackoffCap    time.Duration `default:"15s" help:"No wait between attempts to connect is longer than this."`
 	Shuffle       bool          `help:"Try several endpoints in random order."`
 	StopOnTLSErr  bool          `name:"stop-on-tls-error" help:"Stop for good when a certificate is refused, instead of trying again."`
 	JSON          bool          `name:"json" help:"Write events to stderr and the result to stdout as JSON, one object a line."`
@@ -75,10 +77,13 @@ func (c *sendCmd) options() (*everconn.Options, error) {
 		return nil, fmt.Errorf("--rate is %v; allowed: 0 (no limit) to 1e9", c.Rate)
 	case c.DrainTimeout < 0:
 		return nil, fmt.Errorf("--drain-timeout is %v; allowed: 0 (no limit) or more", c.DrainTimeout)
-	case c.DeadAfter == 0: // the library would take its default
-		return nil, fmt.Errorf("--dead-after is 0s; allowed: 3s to 24h")
+	case c.DeadAfter < 3*time.Second:
+		return nil, fmt.Errorf("--dead-after is %v; allowed: 3s to 24h", c.DeadAfter)
+	// The library would take its defaults for the following.
 	case c.Buffer == 0:
-		return nil, fmt.Errorf("--buffer is 0; allowed: 4KiB to 1TiB")
+		return nil, errors.New("--buffer is 0; allowed: 4KiB to 1TiB")
+	case c.BackoffBase == 0, c.BackoffCap == 0:
+		return nil, errors.New("--backoff-base or --backoff-cap is 0s; allowed: 1ms to 24h")
 	}
 	tlsConfig, err := c.tlsFlags.config()
 	if err != nil {
@@ -90,6 +95,7 @@ func (c *sendCmd) options() (*everconn.Options, error) {
 	opts := &everconn.Options{
 		TLS:            tlsConfig,
 		Liveness:       everconn.Liveness{DeadAfter: c.DeadAfter},
+		Backoff:        everconn.Backoff{Base: c.BackoffBase, Cap: c.BackoffCap},
 		Buffer:         everconn.Buffer{MaxBytes: int64(c.Buffer), Overflow: c.Overflow.Overflow, MaxAge: c.MaxAge},
 		Confirm:        c.Confirm.Level,
 		Framing:        c.Frame.Framing,
@@ -108,6 +114,9 @@ var flagNames = strings.NewReplacer(
 	"everconn: ", "",
 	"Options.Buffer.MaxBytes", "--buffer",
 	"Options.Buffer.MaxAge", "--max-age",
+	"Options.Backoff.Base", "--backoff-base",
+	"Options.Backoff.Cap", "--backoff-cap",
+	"Backoff.Base (", "--backoff-base (",
 	"Options.Liveness.DeadAfter", "--dead-after",
 )
 
@@ -144,16 +153,15 @@ func (c *sendCmd) Run(env *environment) error {
 	}
 	client.Store(ship.client)
 
-	inputErr, drainErr := c.shipAndDrain(env, in, ship)
+	o := c.shipAndDrain(env, in, ship)
+	o.degraded = degraded.Load()
 	ship.told.close()
-	return c.conclude(env, ship, outcome{
-		input: inputErr, drain: drainErr, degraded: degraded.Load(),
-	})
+	return c.conclude(env, ship, o)
 }
 
 // shipAndDrain ships until the input ends or a signal comes, and then waits
 // until all is confirmed or time is up.
-func (c *sendCmd) shipAndDrain(env *environment, in *input, ship *shipper) (inputErr, drainErr error) {
+func (c *sendCmd) shipAndDrain(env *environment, in *input, ship *shipper) (o outcome) {
 	limit, giveUp := context.WithCancelCause(env.force)
 	defer giveUp(nil)
 	within := func(d time.Duration) {
@@ -179,9 +187,13 @@ func (c *sendCmd) shipAndDrain(env *environment, in *input, ship *shipper) (inpu
 		in.interrupt()
 	}()
 
-	inputErr = ship.run(limit, env.ctx)
+	o.input = ship.run(limit, env.ctx)
 	within(c.DrainTimeout)
-	drainErr = ship.client.Shutdown(limit)
+	o.drain = ship.client.Shutdown(limit)
 	<-watched
-	return inputErr, drainErr
+	if o.stopped = ship.client.Err(); limit.Err() != nil && errors.Is(o.stopped, limit.Err()) {
+		o.stopped = nil // it was we who gave up
+		o.gaveUp = context.Cause(limit)
+	}
+	return o
 }

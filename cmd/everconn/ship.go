@@ -67,6 +67,8 @@ func (s *shipper) send(ctx context.Context, line []byte) {
 		s.refuse(refusedTooLong, err)
 	case errors.Is(err, everconn.ErrFull):
 		s.refuse(refusedFull, err)
+	case ctx.Err() != nil:
+		s.refuse(refusedStopped, context.Cause(ctx))
 	default:
 		s.refuse(refusedStopped, err)
 	}

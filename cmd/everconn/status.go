@@ -99,7 +99,7 @@ func statusLine(s everconn.Stats, rate float64, refused uint64) string {
 	if refused > 0 {
 		parts = append(parts, fmt.Sprintf("refused %d", refused))
 	}
-	if s.LastCause != nil {
+	if s.LastCause != nil && !errors.Is(s.LastCause, everconn.ErrClosed) { // that is our own doing
 		parts = append(parts, "last: "+briefCause(s.LastCause))
 	}
 	return strings.Join(parts, " | ")

@@ -11,6 +11,8 @@ import (
 type outcome struct {
 	input    error // reading standard input failed
 	drain    error // what Shutdown returned
+	stopped  error // why the client stopped for good
+	gaveUp   error // why we did not wait for confirmation any longer
 	degraded bool  // some connection confirmed at a lower level than asked for
 }
 
@@ -51,7 +53,7 @@ func (c *sendCmd) conclude(env *environment, ship *shipper, o outcome) error {
 	if errors.As(o.drain, &left) {
 		r.Undelivered = left.Messages
 	}
-	err := c.judge(ship.client.Err(), o, &r)
+	err := c.judge(o, &r)
 	if c.JSON {
 		writeJSON(env.stdout, r)
 	} else {
@@ -67,19 +69,21 @@ func (c *sendCmd) conclude(env *environment, ship *shipper, o outcome) error {
 }
 
 // judge sets the exit code and returns what the numbers do not say, if anything.
-func (c *sendCmd) judge(stopped error, o outcome, r *result) error {
-	var err error
+func (c *sendCmd) judge(o outcome, r *result) error {
+	err := o.drain
+	r.Exit = exitLoss
 	switch {
-	case stopped != nil:
-		r.Exit, err = exitStopped, fmt.Errorf("stopped for good: %w", stopped)
+	case o.stopped != nil:
+		r.Exit = exitStopped
+		err = fmt.Errorf("stopped for good: %w", o.stopped)
 	case o.input != nil:
-		r.Exit, err = exitLoss, o.input
+		err = o.input
 	case o.degraded:
-		r.Exit, err = exitLoss, fmt.Errorf("a connection could not report its send-queue: confirmed means %s there, not %v", r.Level, c.Confirm)
-	case r.Dropped+r.Undelivered+r.Refused > 0:
-		r.Exit, err = exitLoss, o.drain
-	case o.drain != nil:
-		r.Exit, err = exitLoss, o.drain
+		err = fmt.Errorf("a connection could not report its send-queue: confirmed means %s there, not %v", r.Level, c.Confirm)
+	case r.Undelivered > 0 && o.gaveUp != nil:
+		err = fmt.Errorf("%d messages are not confirmed: %w", r.Undelivered, o.gaveUp)
+	case o.drain == nil && r.Dropped+r.Undelivered+r.Refused == 0:
+		r.Exit = exitOK
 	}
 	if err != nil {
 		r.Error = err.Error()
