@@ -432,9 +432,9 @@ func TestOutboxModel(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/%d", f, max), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, uint64(f)<<32|uint64(max)))
-				for range 4 {
+				for range 2 {
 					m := newOutboxModel(t, f, max, r.IntN)
-					for range 500 {
+					for range 300 {
 						m.step()
 					}
 					m.finish()
