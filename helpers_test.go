@@ -99,6 +99,17 @@ func (p *testPeer) end() {
 	p.wg.Wait()
 }
 
+// closedPort returns an address that refuses.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // readAll is a peer that reads everything, until the end.
 func readAll(_ int, conn *net.TCPConn) { io.Copy(io.Discard, conn); conn.Close() }
 
@@ -164,6 +175,29 @@ func within(t *testing.T, done <-chan struct{}, what string) {
 	case <-time.After(patience):
 		panic(t.Name() + ": " + what + " hangs") // with all stacks
 	}
+}
+
+// await waits for a condition that nothing announces.
+func await(t *testing.T, ok func() bool, what string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// serverConn is the server's side of TLS, or conn itself if cfg is nil.
+func serverConn(conn *net.TCPConn, cfg *tls.Config) net.Conn {
+	if cfg == nil {
+		return conn
+	}
+	return tls.Server(conn, cfg)
 }
 
 // octets decodes an octet-counted stream. torn reports that it ends within a

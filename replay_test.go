@@ -30,10 +30,7 @@ type cutPeer struct {
 
 func (p *cutPeer) serve(n int, tc *net.TCPConn) {
 	defer tc.Close()
-	var conn net.Conn = tc
-	if p.tls != nil {
-		conn = tls.Server(tc, p.tls)
-	}
+	conn := serverConn(tc, p.tls)
 	var got bytes.Buffer
 	if n < len(p.cuts) {
 		io.CopyN(&got, conn, int64(p.cuts[n]))
