@@ -14,9 +14,10 @@ const numberWidth = 10
 // follow from the number.
 var filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 6)
 
-// AppendLine appends the numbered line n, of 1 to 9,999,999,999: a number and
-// 10 to 210 bytes of text that follow from it, without a line feed. A line that was cut, or
-// put together from two, is not the line of its number.
+// AppendLine appends the numbered line n, of 1 to 9,999,999,999: the number and
+// 10 to 210 bytes of text that follow from it, without a line feed or a zero
+// byte. A line that was cut, or put together from two, is not the line of its
+// number.
 func AppendLine(dst []byte, n uint64) []byte {
 	dst = fmt.Appendf(dst, "%0*d ", numberWidth, n)
 	length := 10 + int(n*2654435761>>7%201)
