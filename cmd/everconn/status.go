@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/everconn/everconn"
@@ -108,10 +109,14 @@ func statusLine(s everconn.Stats, rate float64, refused uint64) string {
 // briefCause leaves out what the line says anyway.
 func briefCause(err error) string {
 	var conn *everconn.ConnError
-	if errors.As(err, &conn) && conn.Cause != nil {
-		return conn.Op + ": " + conn.Cause.Error()
+	if !errors.As(err, &conn) || conn.Cause == nil {
+		return err.Error()
 	}
-	return err.Error()
+	var errno syscall.Errno
+	if errors.As(conn.Cause, &errno) {
+		return conn.Op + ": " + errno.Error()
+	}
+	return conn.Op + ": " + conn.Cause.Error()
 }
 
 // clip shortens s to so many columns and replaces what would move the cursor.

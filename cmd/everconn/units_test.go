@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -212,9 +213,9 @@ func TestStatusLine(t *testing.T) {
 	s := everconn.Stats{
 		State: everconn.Waiting, Endpoint: "h:1", Reconnects: 3,
 		Queued: everconn.Count{Messages: 10}, InFlight: everconn.Count{Messages: 2}, Resent: everconn.Count{Messages: 7},
-		LastCause: &everconn.ConnError{Op: "dial", Endpoint: "h:1", Cause: errors.New("no route")},
+		LastCause: &everconn.ConnError{Op: "dial", Endpoint: "h:1", Cause: os.NewSyscallError("connect", syscall.EPIPE)},
 	}
-	want := "waiting h:1 | 1234/s | queued 10 | in flight 2 | resent 7 | reconnects 3 | last: dial: no route"
+	want := "waiting h:1 | 1234/s | queued 10 | in flight 2 | resent 7 | reconnects 3 | last: dial: broken pipe"
 	if got := statusLine(s, 1233.7, 0); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
