@@ -338,6 +338,39 @@ func TestRule2ConfirmedNeverFallsNorRunsAhead(t *testing.T) {
 	}
 }
 
+// TestRule2ReadingDuringWrites: a reading while another goroutine writes, as
+// crypto/tls does, never says more than the peer's kernel has a moment later.
+func TestRule2ReadingDuringWrites(t *testing.T) {
+	t.Parallel()
+	s, p := sockPair(t)
+	const size = 64 << 20
+	var running sync.WaitGroup
+	running.Go(func() {
+		piece := make([]byte, 8<<10)
+		for range size / len(piece) {
+			if _, err := s.Write(piece); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	running.Go(func() {
+		if err := p.readN(size); err != nil {
+			t.Error(err)
+		}
+	})
+	var last uint64
+	for last < size && !t.Failed() {
+		r := s.reading(false)
+		if has := p.has(); r.acked > has || r.acked < last {
+			t.Errorf("%d bytes acknowledged after %d, the peer's kernel has %d", r.acked, last, has)
+			s.tc.Close()
+		}
+		last = r.acked
+	}
+	running.Wait()
+}
+
 // TestRule3LastReading: the peer reads a random number of bytes and resets.
 // The client's account is then what the kernel says afterwards, which a
 // duplicate of the descriptor keeps: nothing that was acknowledged is missed,
@@ -443,13 +476,27 @@ func TestRule3NoReadingAfterClose(t *testing.T) {
 	if r := s.reading(true); !r.ok || r.acked != 10_000 {
 		t.Errorf("last reading %+v, want 10000 bytes acknowledged", r)
 	}
-	src.p = []byte("late")
-	if err := s.push(src); err == nil || s.total() != 10_000 {
-		t.Errorf("a write after the last reading: error %v, %d bytes counted", err, s.total())
-	}
 	s.close(false)
 	if r := s.reading(true); r.ok {
 		t.Errorf("a reading after the close says %+v", r)
+	}
+}
+
+// TestRule3NoWriteAfterSever: on a connection that still lives, no write comes
+// after the last reading.
+func TestRule3NoWriteAfterSever(t *testing.T) {
+	t.Parallel()
+	s, p := sockPair(t)
+	if _, err := s.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	s.sever()
+	if _, err := s.Write([]byte("late")); err == nil || s.total() != 1000 {
+		t.Errorf("a write after the last reading: error %v, %d bytes counted", err, s.total())
+	}
+	s.close(false)
+	if err := p.readN(1001); err != io.EOF || p.read != 1000 {
+		t.Errorf("the peer has read %d bytes, then %v", p.read, err)
 	}
 }
 
