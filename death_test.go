@@ -287,3 +287,47 @@ func TestUnresolvable(t *testing.T) {
 		t.Errorf("attempts %d, last cause %v", s.Attempts, s.LastCause)
 	}
 }
+
+// TestDropOldestInFlight: when all that is left is in flight, its copies go,
+// and the wire keeps its order and its framing.
+func TestDropOldestInFlight(t *testing.T) {
+	t.Parallel()
+	read := make(chan struct{})
+	got := make(chan []byte, 1)
+	peer := servePeer(t, smallWindow(t), func(_ int, conn *net.TCPConn) {
+		select {
+		case <-read:
+		case <-t.Context().Done():
+		}
+		b, _ := io.ReadAll(conn)
+		got <- b
+		conn.Close()
+	})
+	var log dropLog
+	c, events := start(t, peer.addr, Options{Framing: wire.OctetCounting, OnDrop: log.on,
+		Buffer: Buffer{MaxBytes: 8 << 10, Overflow: DropOldest}})
+	events.await(t, EventConnected)
+	ctx := patient(t)
+	sent := uint64(0)
+	for c.Stats().Dropped.InFlight.Messages < 10 {
+		m := fmt.Sprintf("%d:%01000d", sent, 0)
+		sent++
+		if err := c.Send(ctx, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() bool { return c.Stats().Queued.Messages == 0 }, "all is in flight")
+	}
+	close(read)
+	if err := c.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	msgs, torn, err := octets(<-got)
+	if err != nil || torn || uint64(len(msgs)) != sent {
+		t.Errorf("%d of %d messages arrived, torn %v, %v", len(msgs), sent, torn, err)
+	}
+	s := c.Stats()
+	if n := s.Dropped.InFlight.Messages; log.why[DroppedInFlight] != n || s.Dropped.Total().Messages != n {
+		t.Errorf("dropped %+v, OnDrop %v", s.Dropped, log.why)
+	}
+	accounted(t, c, sent)
+}
