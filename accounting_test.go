@@ -362,8 +362,8 @@ func TestRule2ReadingDuringWrites(t *testing.T) {
 	var last uint64
 	for last < size && !t.Failed() {
 		r := s.reading(false)
-		if has := p.has(); r.acked > has || r.acked < last {
-			t.Errorf("%d bytes acknowledged after %d, the peer's kernel has %d", r.acked, last, has)
+		if has := p.has(); r.acked > has { // less is allowed: a write came in between
+			t.Errorf("%d bytes acknowledged, the peer's kernel has %d", r.acked, has)
 			s.tc.Close()
 		}
 		last = r.acked
