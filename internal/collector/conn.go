@@ -31,7 +31,6 @@ type conn struct {
 	decoder decoder
 	limit   int64 // bytes to read before how is due; -1: no limit
 	how     How
-	paused  bool  // the ending fell due while reading was paused
 	ended   Ended // for others once done is closed
 }
 
@@ -129,7 +128,6 @@ func (n *conn) due() (How, bool) {
 		n.collector.mu.Unlock()
 		switch {
 		case order != nil:
-			n.paused = resume != nil
 			return *order, true
 		case n.limit >= 0 && n.ended.Bytes >= n.limit:
 			return n.how, true

@@ -105,9 +105,7 @@ func (n *conn) end(how How, err error) {
 		if how == MidMessage {
 			n.awaitCut()
 		}
-		if how == MidMessage || n.paused {
-			n.openWindow()
-		}
+		n.openWindow()
 		n.drain()
 		if how == Reset {
 			_ = n.tcp.SetLinger(0)
@@ -115,7 +113,8 @@ func (n *conn) end(how How, err error) {
 	}
 }
 
-// drain refuses what comes from now on and reads what came before.
+// drain refuses what comes from now on and reads what came before, on a socket
+// that may be frozen.
 func (n *conn) drain() {
 	_ = refuseMore(n.tcp) // fails if the peer has reset it; the rest can still be read
 	thaw(n.tcp)
@@ -127,12 +126,17 @@ func (n *conn) drain() {
 	}
 }
 
-// openWindow reads what is there, after a pause in reading: once both
-// directions are shut down the kernel opens a closed window no more, and a
-// producer that is not looking would not learn of the end for a minute.
+// openWindow reads what is there, on a frozen socket: once both directions are
+// shut down the kernel opens a closed window no more, and a producer that is
+// blocked by it would not learn of the end for a minute.
 func (n *conn) openWindow() {
-	_ = n.tcp.SetReadDeadline(time.Now().Add(openTime))
-	for buf := make([]byte, readSize); n.take(buf) == nil; {
+	unread, ok := peek(n.tcp)
+	if !ok || len(unread) == 0 || !freeze(n.tcp) {
+		return
+	}
+	_ = n.tcp.SetReadDeadline(time.Now().Add(openTime)) // a TLS record need not be whole
+	end := n.ended.Bytes + int64(len(unread))
+	for buf := make([]byte, readSize); n.ended.Bytes < end && n.take(buf) == nil; {
 	}
 }
 

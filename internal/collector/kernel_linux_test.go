@@ -1,8 +1,11 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -104,5 +107,35 @@ func TestAcceptAndDestroy(t *testing.T) {
 	}
 	if got, want := r.Report(), (Report{Accepted: 3, Lost: 3, Destroyed: 3}); got != want {
 		t.Errorf("report %+v, want %+v", got, want)
+	}
+}
+
+// A producer that is blocked by a closed window, and looks at nothing but its
+// write, learns of the end soon.
+func TestBlockedProducerLearnsOfTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, how := range []How{Orderly, Reset, MidMessage, CloseUnread, CrashUnread} {
+		t.Run(fmt.Sprint(how), func(t *testing.T) {
+			t.Parallel()
+			c, _ := start(t, Config{Framing: wire.LF, ReadBuffer: 8 << 10, MaxMessage: 1 << 30})
+			c.Pause()
+			conn := dial(t, c)
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			wrote := make(chan error)
+			go func() {
+				_, err := conn.Write(make([]byte, 64<<20))
+				wrote <- err
+			}()
+			if err := c.WaitLive(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			for n := int64(-1); n != sendQueue(conn) || n == 0; runtime.Gosched() { // until it is blocked
+				n = sendQueue(conn)
+			}
+			c.End(how)
+			if err := <-wrote; err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the write ended with %v", err)
+			}
+		})
 	}
 }
