@@ -340,7 +340,8 @@ func (c *Client) waitConnected(ctx context.Context, orHopeless bool) error {
 }
 
 // Reconnect ends the connection, if there is one, and opens a new one without
-// waiting. What is not confirmed is sent again.
+// waiting; one that is being opened at the call is ended likewise. What is not
+// confirmed is sent again.
 func (c *Client) Reconnect() {
 	c.mu.Lock()
 	c.again = true

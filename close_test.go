@@ -367,3 +367,17 @@ func TestMaxAgeDrops(t *testing.T) {
 	}
 	accounted(t, c, 3)
 }
+
+// TestMaxAgeDropsWhileDialling: a dial that takes long is no excuse.
+func TestMaxAgeDropsWhileDialling(t *testing.T) {
+	t.Parallel()
+	c, _ := start(t, "nowhere", Options{DialContext: deadEnd, ConnectTimeout: time.Hour,
+		Buffer: Buffer{MaxAge: 20 * time.Millisecond}})
+	ctx := patient(t)
+	if err := c.Send(ctx, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(ctx); err != nil {
+		t.Errorf("Flush: %v; want the message dropped", err)
+	}
+}

@@ -56,8 +56,17 @@ func (m *manager) await(ctx context.Context, cancel func(), results chan result,
 	c := m.c
 	over := ctx.Done()
 	var left <-chan time.Time
+	expiry := time.NewTimer(longWait)
+	defer expiry.Stop()
 	for {
+		c.mu.Lock()
+		c.expire()
+		c.mu.Unlock()
+		if at := c.nextExpiry(); !at.IsZero() {
+			expiry.Reset(time.Until(at))
+		}
 		select {
+		case <-expiry.C:
 		case r := <-results:
 			return r.l, r.cerr
 		case <-c.closing:

@@ -68,6 +68,9 @@ func (m *manager) connect() (*live, error) {
 		if c.ending() {
 			return nil, nil
 		}
+		c.mu.Lock()
+		c.again = false // this attempt is what Reconnect asked for
+		c.mu.Unlock()
 		endpoint := m.targets.next()
 		c.setStatus(func(s *status) {
 			s.state, s.endpoint = Connecting, endpoint
@@ -144,7 +147,6 @@ func (m *manager) announce(l *live) {
 	c := m.c
 	c.mu.Lock()
 	c.live = l
-	c.again = false // this is the new one
 	c.mu.Unlock()
 	c.setStatus(func(s *status) {
 		if m.outage.connected {

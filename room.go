@@ -97,6 +97,7 @@ func (c *Client) dropFor(msg []byte, cost int64) uint64 {
 			drops = append(drops, d)
 		}
 	}
+	c.events.dropped() // before the unlocking: after it the client may have ended
 	var seq uint64
 	if c.ob.fits(cost) {
 		seq = c.acceptUnlock(msg)
@@ -108,7 +109,6 @@ func (c *Client) dropFor(msg []byte, cost int64) uint64 {
 			drops = append(drops, drop{seq: seq, msg: append([]byte(nil), msg...), reason: DroppedNewest})
 		}
 	}
-	c.events.dropped()
 	for _, d := range drops {
 		c.opts.OnDrop(d.seq, d.msg, d.reason)
 	}

@@ -61,8 +61,12 @@ func pollSocket(fd uintptr) (readiness, error) {
 	got := fds[0].Revents
 	if got&unix.POLLIN != 0 {
 		r |= readable
-		if n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK); n == 0 && err == nil {
-			r |= peerClosed
+		// A peek would take the pending error, which poll has told already.
+		if got&(unix.POLLERR|unix.POLLHUP|pollRDHUP) == 0 {
+			n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK)
+			if n == 0 && err == nil {
+				r |= peerClosed
+			}
 		}
 	}
 	if got&pollRDHUP != 0 {

@@ -4,6 +4,7 @@ package everconn
 
 import (
 	"crypto/tls"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -52,7 +53,7 @@ func (t *tlsLink) write(p []byte) (int, error) {
 	t.writing.Store(true)
 	defer t.writing.Store(false)
 	n, err := t.conn.Write(p)
-	if err != nil {
+	if err != nil && !errors.Is(err, errOver) { // then the slot says more
 		t.slot.record(err, BySend)
 	}
 	return n, err
