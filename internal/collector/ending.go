@@ -37,6 +37,7 @@ const (
 	cutTimeout   = 2 * time.Second
 	blindCut     = 500 * time.Millisecond
 	cutPoll      = 10 * time.Millisecond
+	cutStill     = 10 // polls
 	openTime     = 5 * time.Millisecond
 	unreadWait   = 250 * time.Millisecond
 )
@@ -143,26 +144,40 @@ func (n *conn) openWindow() {
 // awaitCut returns when the unread bytes end inside a message and no more can
 // come, or when it has waited long enough.
 func (n *conn) awaitCut() {
-	wait := cutTimeout
-	look := func() bool {
-		unread, ok := peek(n.tcp)
-		_, left := n.decoder.inspect(unread)
-		return ok && left > 0
-	}
-	if n.stream != n.tcp || !canPeek {
-		wait, look = blindCut, func() bool { return false }
-	}
 	tick := time.NewTicker(cutPoll)
 	defer tick.Stop()
-	for deadline := time.Now().Add(wait); time.Now().Before(deadline); <-tick.C {
-		if !look() {
-			continue
+	if n.stream != n.tcp || !canPeek {
+		for range blindCut / cutPoll {
+			<-tick.C
 		}
-		if freeze(n.tcp); look() {
-			return
-		}
-		thaw(n.tcp)
+		return
 	}
+	size, still := 0, 0
+	for range cutTimeout / cutPoll {
+		unread, _ := peek(n.tcp)
+		if n.cuts(unread) && freeze(n.tcp) {
+			if unread, _ = peek(n.tcp); n.cuts(unread) {
+				return
+			}
+			thaw(n.tcp)
+		}
+		if still++; len(unread) != size {
+			size, still = len(unread), 0
+		}
+		if still >= cutStill && size > 0 {
+			// The window may have closed between two messages: go on a little.
+			_ = n.tcp.SetReadDeadline(time.Now().Add(openTime))
+			_ = n.take(make([]byte, size))
+		}
+		<-tick.C
+	}
+}
+
+// cuts reports whether a connection that ends after the unread bytes ends
+// inside a message.
+func (n *conn) cuts(unread []byte) bool {
+	_, left := n.decoder.inspect(unread)
+	return left > 0
 }
 
 // destroy writes down what the coming Close destroys. The socket is frozen

@@ -139,3 +139,23 @@ func TestBlockedProducerLearnsOfTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A stream that stands still between two messages is read on, and cut later.
+func TestMidMessageWaitsForAMessageToCut(t *testing.T) {
+	t.Parallel()
+	c, r := start(t, Config{Framing: wire.OctetCounting})
+	conn := dial(t, c)
+	if err := c.WaitLive(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.Pause()
+	write(t, conn, frames(wire.OctetCounting, 1, 3))
+	go c.End(MidMessage)
+	for r.Report().Received < 3 {
+		runtime.Gosched()
+	}
+	write(t, conn, frames(wire.OctetCounting, 4, 4)[:9])
+	if ended := <-r.ended; ended.Rest != Incomplete || len(ended.Fragment) != 9 || ended.Messages != 3 {
+		t.Errorf("ended %+v", ended)
+	}
+}
