@@ -16,6 +16,11 @@ type Liveness struct {
 	// kernel answers. 0 means 30 s, or what KeepAlive adds up to if that is set;
 	// the smallest is 3 s.
 	//
+	// That needs TCP_INFO, so it holds for TCP sockets on Linux. A conn that is no
+	// TCP socket, and any on Windows, is given up when one write makes no progress
+	// for DeadAfter, also if the peer merely does not read; elsewhere the kernel's
+	// own limit on retransmission is set to DeadAfter.
+	//
 	// On Linux before 6.15 (no TCP_RTO_MAX_MS) the death of a host that had
 	// closed its window before is noticed at the next window probe, up to 120 s
 	// later.
