@@ -1,61 +1,83 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
 
-	"github.com/everconn/everconn"
 	broken "github.com/everconn/everconn/internal/collector"
-	"github.com/everconn/everconn/wire"
 )
 
-// demoCmd is the command line of demo.
+// demoCmd is "everconn demo".
 type demoCmd struct {
-	JSON        bool          `name:"json" help:"Print one JSON object as the last line of standard output; the story goes to standard error."`
-	Duration    time.Duration `default:"15s" help:"How long to ship while the collector is being broken (2s to 10m)."`
-	Rate        int           `default:"4000" help:"Messages a second (1 to 100000)."`
-	Confirm     string        `default:"kernel" enum:"kernel,written" help:"Level of confirmation: ${enum}."`
-	Destructive bool          `help:"Add a second act, in which the collector destroys data that its kernel had acknowledged, and compare with its own record."`
-	Seed        uint64        `help:"Seed of the schedule of faults; 0 draws one."`
+	JSON        bool          `name:"json" help:"Print the result as one JSON object on stdout, and the story on stderr."`
+	Duration    time.Duration `default:"15s" help:"How long to ship while the collector is being broken, from 2s to 10m."`
+	Rate        int           `default:"4000" help:"Messages a second, from 1 to 100000."`
+	Confirm     levelFlag     `default:"kernel" help:"A message is confirmed when: kernel, the collector's kernel has acknowledged it; written, ours has taken it."`
+	Destructive bool          `help:"Add a second act, in which the collector destroys data that its kernel had acknowledged."`
+	Seed        uint64        `placeholder:"N" help:"Repeat the schedule of faults of this seed (0: draw one)."`
 }
 
-// Help is what --help adds.
+// Help is shown by --help below the flags' summary.
 func (*demoCmd) Help() string {
-	return `An embedded collector is broken on purpose all along: reset, closed in good order,
-refusing connections, accepting and closing at once, not reading, closing in
-mid-message. A client ships numbered messages to it. At the end a ledger on the
-collector's side checks every single one.
+	return `A collector is broken on purpose all along: it resets connections, closes them in
+good order and in mid-message, refuses them for a while, accepts and closes at
+once, and does not read for a while. Meanwhile a client ships numbered messages
+to it, framed by octet counting, so that a receiver can tell a cut message from
+a whole one. At the end a ledger on the collector's side checks every single one.
 
-The exit code is 0 only if none was lost, torn or out of order in the first act.
+The collector ends connections so that its kernel acknowledges nothing which it
+did not read: what then is missing, the client has lost. With --destructive a
+second act of half the length follows, in which it closes on unread data. No
+level that is here can save that data; the loss is printed beside the
+collector's own record of what it destroyed, and does not count as a failure as
+long as all of it is in that record.
+
+Exit codes:
+
+    0  in the first act nothing was lost, torn or out of order, and in the
+       second nothing that the collector did not destroy itself
+    1  otherwise; also wrong usage
 
 Examples:
-  everconn demo
-  everconn demo --json --duration 5s
-  everconn demo --confirm written      what is lost without the level
-  everconn demo --destructive          what no client-side level can save`
+
+    everconn demo
+    everconn demo --json --duration 5s | tail -1
+    everconn demo --confirm written
+    everconn demo --destructive --seed 42
+`
 }
 
-// demoReport is the object that --json prints.
-type demoReport struct {
+// exitBroken is the exit code when the ledger does not balance.
+const exitBroken = 1
+
+// actResult is what the ledger and the client say after an act. Its fields are
+// the keys of --json. All counts are of messages, but for Reconnects and Faults.
+type actResult struct {
+	// Level is that of the connections, which is Written where a platform cannot
+	// tell more.
 	Level string `json:"level"`
 	Seed  uint64 `json:"seed"`
 	broken.Report
+	Undelivered uint64 `json:"undelivered"`
 	Resent      uint64 `json:"resent"`
 	Reconnects  uint64 `json:"reconnects"`
-	Undelivered uint64 `json:"undelivered"`
 	Faults      int    `json:"faults"`
+	// LostRuns says which messages are lost: the first runs of them.
+	LostRuns []broken.Run `json:"lost_runs,omitempty"`
 	// Destructive is the second act.
-	Destructive *demoReport `json:"destructive,omitempty"`
+	Destructive *actResult `json:"destructive,omitempty"`
 }
 
-func (r *demoReport) clean() bool { return r.Lost == 0 && r.Torn == 0 && r.OutOfOrder == 0 }
+// damaged reports whether messages were damaged on their way, whatever the level
+// promises about loss.
+func (r *actResult) damaged() bool {
+	return r.Torn+r.OutOfOrder+r.Malformed+r.Unknown > 0
+}
 
-// Run runs the demo.
+// Run plays the acts and prints the result.
 func (d *demoCmd) Run(env *environment) error {
 	switch {
 	case d.Duration < 2*time.Second || d.Duration > 10*time.Minute:
@@ -64,154 +86,36 @@ func (d *demoCmd) Run(env *environment) error {
 		return usageError("--rate is %d; allowed: 1 to 100000", d.Rate)
 	}
 	if d.Seed == 0 {
-		d.Seed = rand.Uint64()>>12 + 1 // a JSON number keeps it
+		d.Seed = rand.Uint64()>>12 + 1 // every JSON reader can hold 52 bits
 	}
 	var story io.Writer = env.stdout
 	if d.JSON {
 		story = env.stderr
 	}
-	level, err := everconn.ParseLevel(d.Confirm)
-	if err != nil {
-		return usageError("--confirm: %v", err)
-	}
-	fmt.Fprintf(story, "everconn demo: %v of %d messages a second at level %v, seed %d\n%s\n\n",
-		d.Duration, d.Rate, level, d.Seed, promise(level))
-	s := newStage(env, story, level, d)
-	first, err := s.act(gentleFaults)
+	level := d.Confirm.Level
+	introduce(story, d, level)
+	first, err := d.play(env, story, act{faults: gentleFaults, duration: d.Duration, seed: d.Seed})
 	if err != nil {
 		return err
 	}
-	printLedger(story, "", first)
-	if d.Destructive {
-		fmt.Fprintf(story, "\nSecond act: the collector now destroys data that its kernel had acknowledged.\n"+
-			"No client can see that at level %v; what the collector itself recorded as destroyed stands beside the loss.\n\n", level)
-		if first.Destructive, err = s.act(destructiveFaults); err != nil {
+	first.print(story, level)
+	ok := !first.damaged() && first.Lost == 0
+	if d.Destructive && env.ctx.Err() == nil {
+		introduceDestruction(story)
+		second := act{faults: destructiveFaults, duration: max(d.Duration/2, 2*time.Second), seed: d.Seed + 1}
+		if first.Destructive, err = d.play(env, story, second); err != nil {
 			return err
 		}
-		printLedger(story, "", first.Destructive)
+		first.Destructive.printDestruction(story)
+		ok = ok && !first.Destructive.damaged() && first.Destructive.Unexplained == 0
 	}
 	if d.JSON {
 		if err := json.NewEncoder(env.stdout).Encode(first); err != nil {
-			return err
+			return fmt.Errorf("writing the result: %w", err)
 		}
 	}
-	if !first.clean() {
-		return &exitError{code: 1}
+	if !ok {
+		return &exitError{code: exitBroken}
 	}
 	return nil
-}
-
-func promise(level everconn.Level) string {
-	if level == everconn.Written {
-		return "Level written promises nothing about what was in the send buffer when a connection died: losses are to be expected."
-	}
-	return "Level kernel promises: what the collector's kernel has not acknowledged is sent again, whole and in order. " +
-		"Duplicates are possible and counted."
-}
-
-// A stage is where an act is played.
-type stage struct {
-	env   *environment
-	story io.Writer
-	level everconn.Level
-	demo  *demoCmd
-	rand  *rand.Rand
-}
-
-func newStage(env *environment, story io.Writer, level everconn.Level, d *demoCmd) *stage {
-	return &stage{env: env, story: story, level: level, demo: d, rand: rand.New(rand.NewPCG(d.Seed, 0))}
-}
-
-// act ships messages while faults happen, and balances the ledger.
-func (s *stage) act(faults []fault) (*demoReport, error) {
-	var ledger broken.Ledger
-	// With octet counting a receiver can tell a message that was cut.
-	coll, err := broken.Listen("127.0.0.1:0", broken.Config{
-		Framing: wire.OctetCounting, Ordered: true, OnMessage: ledger.Receive, OnEnd: ledger.End,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer coll.Close()
-	client, err := everconn.New(coll.Addr(), &everconn.Options{
-		Framing: wire.OctetCounting,
-		Confirm: s.level,
-		// A demo is short: it does not wait as a fleet must.
-		Backoff: everconn.Backoff{Base: 50 * time.Millisecond, Cap: 300 * time.Millisecond},
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(s.env.ctx, s.demo.Duration)
-	defer cancel()
-	faulted := make(chan int)
-	go func() { faulted <- s.breakIt(ctx, coll, client, faults) }()
-	shipping := s.produce(ctx, client, &ledger)
-	count := <-faulted
-	if shipping != nil {
-		return nil, shipping
-	}
-	drain, cancelDrain := context.WithTimeout(s.env.force, 30*time.Second)
-	defer cancelDrain()
-	report := &demoReport{Level: s.level.String(), Seed: s.demo.Seed, Faults: count}
-	var left *everconn.UndeliveredError
-	if err := client.Shutdown(drain); errors.As(err, &left) {
-		report.Undelivered = left.Messages
-	}
-	_ = coll.WaitIdle(drain)
-	_ = coll.Close()
-	stats := client.Stats()
-	report.Report, report.Resent, report.Reconnects = ledger.Report(), stats.Resent.Messages, stats.Reconnects
-	return report, nil
-}
-
-// produce sends numbered messages at the rate until ctx ends.
-func (s *stage) produce(ctx context.Context, client *everconn.Client, ledger *broken.Ledger) error {
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	began := time.Now()
-	var line []byte
-	for n := uint64(1); ; {
-		for due := uint64(time.Since(began).Seconds() * float64(s.demo.Rate)); n <= due; n++ {
-			line = broken.AppendLine(line[:0], n)
-			switch err := client.Send(ctx, line); {
-			case ctx.Err() != nil && err != nil:
-				return nil
-			case err != nil:
-				return err
-			}
-			ledger.Accept(n)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-// printLedger prints the result of an act as a table.
-func printLedger(w io.Writer, indent string, r *demoReport) {
-	rows := []struct {
-		name  string
-		value uint64
-		means string
-	}{
-		{"accepted", r.Accepted, "by the client, from the producer"},
-		{"received", r.Received, "distinct messages read by the collector, each compared whole"},
-		{"lost", r.Lost, "accepted and never read"},
-		{"destroyed", r.Destroyed, "recorded by the collector as acknowledged and then destroyed by itself"},
-		{"unexplained", r.Unexplained, "lost and not in that record"},
-		{"torn", r.Torn, "fragments taken for messages"},
-		{"out of order", r.OutOfOrder, "first arrivals behind a later message's"},
-		{"duplicates", r.Duplicates, "arrivals beyond the first"},
-		{"resent", r.Resent, "messages begun again after a connection had died"},
-		{"reconnects", r.Reconnects, ""},
-		{"undelivered", r.Undelivered, "handed back unconfirmed at the end"},
-	}
-	fmt.Fprintf(w, "\n%sLedger, kept by the collector (level %s, %d faults):\n", indent, r.Level, r.Faults)
-	for _, row := range rows {
-		fmt.Fprintf(w, "%s  %-13s %9d  %s\n", indent, row.name, row.value, row.means)
-	}
 }

@@ -2,91 +2,84 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/everconn/everconn"
 	broken "github.com/everconn/everconn/internal/collector"
 )
 
-// A fault is one way to break the collector. It returns when the damage is done
-// and the collector is whole again.
+// A fault is one way to break the collector.
 type fault struct {
+	// name says what the collector does.
 	name string
-	do   func(ctx context.Context, c *broken.Collector)
+	// slots is how much of an act it takes, beside the others.
+	slots int
+	// do returns when the damage is done and the collector is whole again. What
+	// takes time takes about as long as given.
+	do func(ctx context.Context, c *broken.Collector, long time.Duration) error
 }
 
-// gentleFaults end connections so that the collector's kernel acknowledges
-// nothing that was not read.
+// gentleFaults end connections in such a way that the collector's kernel
+// acknowledges nothing that was not read.
 var gentleFaults = []fault{
-	{"resets the connection", endBy(broken.Reset)},
-	{"closes in good order", endBy(broken.Orderly)},
-	{"closes in mid-message", endBy(broken.MidMessage)},
-	{"refuses connections for a while", func(ctx context.Context, c *broken.Collector) {
-		c.Refuse()
-		c.End(broken.Orderly)
-		pause(ctx, 400*time.Millisecond)
-		_ = c.Reopen() // fails only when the collector was closed
-	}},
-	{"accepts and closes at once, twice", func(ctx context.Context, c *broken.Collector) {
-		c.EndAfter(0, broken.Orderly)
-		c.EndAfter(0, broken.Reset)
-		c.End(broken.Orderly)
-	}},
-	{"stops reading for a while", func(ctx context.Context, c *broken.Collector) {
-		c.Pause()
-		pause(ctx, 500*time.Millisecond)
-		c.Resume()
-	}},
+	{"resets the connection", 1, endBy(broken.Reset)},
+	{"closes in good order", 1, endBy(broken.Orderly)},
+	{"closes in mid-message", 1, endBy(broken.MidMessage)},
+	{"refuses connections for a while", 1, refuseForAWhile},
+	{"accepts and closes at once, twice", 1, acceptAndClose(broken.Orderly, broken.Reset)},
+	{"stops reading for a while", 2, stopReading},
 }
 
-// destructiveFaults destroy what the kernel has acknowledged.
+// destructiveFaults destroy what the collector's kernel has acknowledged.
 var destructiveFaults = []fault{
-	{"closes with unread data", unread(broken.CloseUnread)},
-	{"crashes with unread data", unread(broken.CrashUnread)},
-	{"accepts and closes with unread data", func(ctx context.Context, c *broken.Collector) {
-		c.EndAfter(0, broken.CloseUnread)
-		c.End(broken.Orderly)
-	}},
+	{"closes with unread data", 1, stopReadingAndEnd(broken.CloseUnread)},
+	{"crashes with unread data", 1, stopReadingAndEnd(broken.CrashUnread)},
+	{"accepts and closes with unread data", 1, acceptAndClose(broken.CloseUnread)},
 }
 
-func endBy(how broken.How) func(context.Context, *broken.Collector) {
-	return func(_ context.Context, c *broken.Collector) { c.End(how) }
-}
-
-// unread lets data pile up before the end.
-func unread(how broken.How) func(context.Context, *broken.Collector) {
-	return func(ctx context.Context, c *broken.Collector) {
-		c.Pause()
-		pause(ctx, 100*time.Millisecond)
+func endBy(how broken.How) func(context.Context, *broken.Collector, time.Duration) error {
+	return func(_ context.Context, c *broken.Collector, _ time.Duration) error {
 		c.End(how)
-		c.Resume()
+		return nil
 	}
 }
 
-// breakIt plays the faults, each round in a new order, until ctx ends. It
-// returns how many there were.
-func (s *stage) breakIt(ctx context.Context, c *broken.Collector, client *everconn.Client, faults []fault) (count int) {
-	began := time.Now()
-	gap := min(s.demo.Duration/time.Duration(2*len(faults)), 900*time.Millisecond)
-	for {
-		for _, i := range s.rand.Perm(len(faults)) {
-			pause(ctx, gap/2+time.Duration(s.rand.Int64N(int64(gap/2))))
-			if c.WaitLive(ctx) != nil || ctx.Err() != nil {
-				return count
-			}
-			count++
-			s.tell(time.Since(began), client, faults[i].name)
-			faults[i].do(ctx, c)
+// refuseForAWhile closes the listener before it ends the connection, so that no
+// connection is caught in between.
+func refuseForAWhile(ctx context.Context, c *broken.Collector, long time.Duration) error {
+	c.Refuse()
+	c.End(broken.Orderly)
+	pause(ctx, long)
+	return c.Reopen()
+}
+
+// acceptAndClose ends the live connection, so that the client comes back, and
+// then each of the next ones before anything is read.
+func acceptAndClose(hows ...broken.How) func(context.Context, *broken.Collector, time.Duration) error {
+	return func(_ context.Context, c *broken.Collector, _ time.Duration) error {
+		for _, how := range hows {
+			c.EndAfter(0, how)
 		}
+		c.End(broken.Orderly)
+		return nil
 	}
 }
 
-// tell prints a line of the story.
-func (s *stage) tell(at time.Duration, client *everconn.Client, what string) {
-	st := client.Stats()
-	fmt.Fprintf(s.story, "%6.2fs  the collector %-36s client: %-9v accepted %7d  queued %5d  in flight %5d  resent %5d  reconnects %3d\n",
-		at.Seconds(), what, st.State, st.Accepted.Messages, st.Queued.Messages, st.InFlight.Messages, st.Resent.Messages, st.Reconnects)
+func stopReading(ctx context.Context, c *broken.Collector, long time.Duration) error {
+	c.Pause()
+	pause(ctx, long)
+	c.Resume()
+	return nil
+}
+
+// stopReadingAndEnd lets data pile up before the end.
+func stopReadingAndEnd(how broken.How) func(context.Context, *broken.Collector, time.Duration) error {
+	return func(ctx context.Context, c *broken.Collector, long time.Duration) error {
+		c.Pause()
+		defer c.Resume()
+		pause(ctx, long/2)
+		c.End(how)
+		return nil
+	}
 }
 
 // pause waits until d is over or ctx ends.
