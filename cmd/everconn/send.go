@@ -27,6 +27,7 @@ type sendCmd struct {
 	Preamble      string        `placeholder:"TEXT" help:"Say this first on each connection, in a frame like a message."`
 	PreambleReply string        `placeholder:"TEXT" help:"Expect a line that begins with this in answer; stop for good if another comes."`
 	DrainTimeout  time.Duration `placeholder:"TIME" help:"How long to wait for confirmation at the end (0: without limit at the end of input, 30s after a signal)."`
+	AllowHalfOpen bool          `help:"Go on sending after the collector has ended its own side, as netcat without an input does at once."`
 	BackoffBase   time.Duration `default:"500ms" help:"The first wait between attempts to connect is at most this; later ones are longer, all at random."`
 	BackoffCap    time.Duration `default:"15s" help:"No wait between attempts to connect is longer than this."`
 	Shuffle       bool          `help:"Try several endpoints in random order."`
@@ -94,7 +95,7 @@ func (c *sendCmd) options() (*everconn.Options, error) {
 	}
 	opts := &everconn.Options{
 		TLS:            tlsConfig,
-		Liveness:       everconn.Liveness{DeadAfter: c.DeadAfter},
+		Liveness:       everconn.Liveness{DeadAfter: c.DeadAfter, AllowHalfOpen: c.AllowHalfOpen},
 		Backoff:        everconn.Backoff{Base: c.BackoffBase, Cap: c.BackoffCap},
 		Buffer:         everconn.Buffer{MaxBytes: int64(c.Buffer), Overflow: c.Overflow.Overflow, MaxAge: c.MaxAge},
 		Confirm:        c.Confirm.Level,
