@@ -234,10 +234,18 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	select {
 	case <-c.stopped:
 	case <-ctx.Done():
-		c.stop(ctx.Err())
+		c.stop(endOf(ctx))
 		<-c.stopped
 	}
 	return c.result()
+}
+
+// endOf is why ctx ended: its error and, if it was given one, its cause.
+func endOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
 }
 
 // Close closes at once. It waits for the client's goroutines, but not for one

@@ -97,6 +97,7 @@ func keepAliveFor(budget time.Duration) KeepAlive {
 	}
 	k.Interval = min(k.Interval, maxKeepAliveTime)
 	k.Idle = min(budget-time.Duration(k.Count)*k.Interval, maxKeepAliveTime)
+	k.Idle = max(k.Idle, time.Second) // a budget too small is refused under its own name
 	return k
 }
 

@@ -1,8 +1,6 @@
 package everconn
 
-import (
-	"time"
-)
+import "time"
 
 // logEvery throttles the log during an outage.
 const logEvery = time.Minute
@@ -32,7 +30,7 @@ func (o *outage) failure(c *Client, cerr *ConnError, wait time.Duration, unconfi
 	}
 	s := c.Stats()
 	c.opts.Logger.Warn().Str("endpoint", cerr.Endpoint).Str("op", cerr.Op).AnErr("cause", cerr.Cause).
-		Stringer("by", cerr.By).Dur("down", now.Sub(o.began)).Dur("wait", wait).Int("failures", o.failures).
+		Stringer("by", cerr.By).Stringer("down", now.Sub(o.began)).Stringer("wait", wait).Int("failures", o.failures).
 		Uint64("queued", s.Queued.Messages).Uint64("dropped", s.Dropped.Total().Messages).
 		Msg("no connection to the collector; trying on")
 	o.warned, o.open, o.failures = now, true, 0
@@ -45,11 +43,11 @@ func (o *outage) over(c *Client, l *live) (down time.Duration) {
 		down = time.Since(o.began)
 	}
 	if !o.connected || o.open {
-		c.opts.Logger.Info().Str("endpoint", l.endpoint).Stringer("level", l.level).Dur("down", down).
+		c.opts.Logger.Info().Str("endpoint", l.endpoint).Stringer("confirm", l.level).Stringer("down", down).
 			Uint64("resending", o.resend.Messages).Msg("connected")
 	}
 	if l.level != c.opts.Confirm && !o.connected {
-		c.opts.Logger.Warn().Str("endpoint", l.endpoint).Stringer("wanted", c.opts.Confirm).Stringer("level", l.level).
+		c.opts.Logger.Warn().Str("endpoint", l.endpoint).Stringer("wanted", c.opts.Confirm).Stringer("confirm", l.level).
 			Msg("the connection cannot report its send-queue; confirmation follows what was written")
 	}
 	if !o.connected {
@@ -61,8 +59,8 @@ func (o *outage) over(c *Client, l *live) (down time.Duration) {
 
 func (c *Client) logKeepAlive(want, got KeepAlive) {
 	c.opts.Logger.Warn().
-		Dur("idle", want.Idle).Dur("interval", want.Interval).Int("count", want.Count).
-		Dur("got_idle", got.Idle).Dur("got_interval", got.Interval).Int("got_count", got.Count).
+		Stringer("idle", want.Idle).Stringer("interval", want.Interval).Int("count", want.Count).
+		Stringer("got_idle", got.Idle).Stringer("got_interval", got.Interval).Int("got_count", got.Count).
 		Msg("the kernel changed the keepalive values")
 }
 

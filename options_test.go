@@ -56,6 +56,7 @@ func TestBadOptions(t *testing.T) {
 		{"Heartbeat.Payload", "1025 bytes", "1 to 1024 bytes", beat(s, 0, strings.Repeat("x", 1025))},
 		{"Heartbeat.Payload", "", wire.ErrDelimiter.Error(), beat(s, 0, "a\nb")},
 		{"Liveness.DeadAfter", "2.999s", "3s to 24h", Options{Liveness: Liveness{DeadAfter: 2999 * ms, KeepAlive: KeepAlive{Disable: true}}}},
+		{"Liveness.DeadAfter", "1s", "3s to 24h", Options{Liveness: Liveness{DeadAfter: s}}},
 		{"Liveness.DeadAfter", "24h0m1s", "3s to 24h", Options{Liveness: Liveness{DeadAfter: 24*time.Hour + s}}},
 		{"Liveness.DeadAfter", "2s", "not less than what KeepAlive adds up to", Options{Liveness: keepAlive(s, s, 1)}},
 		{"Liveness.KeepAlive.Disable", "true", "only without Idle", Options{Liveness: Liveness{KeepAlive: KeepAlive{Disable: true, Count: 3}}}},

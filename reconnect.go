@@ -201,7 +201,10 @@ func (m *manager) wait(kind EventKind, cerr *ConnError, atCap bool, unconfirmed 
 func (m *manager) failed(kind EventKind, cerr *ConnError, wait time.Duration, unconfirmed Count) {
 	c := m.c
 	c.setStatus(func(s *status) {
-		s.state, s.lastCause = Waiting, cerr
+		s.state = Waiting
+		if cerr.By != ByClient { // our own doing is no failure
+			s.lastCause = cerr
+		}
 	})
 	m.outage.failure(c, cerr, wait, unconfirmed)
 	c.tell(Event{Kind: kind, Cause: cerr, Wait: wait, Unconfirmed: unconfirmed})

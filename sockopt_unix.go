@@ -24,7 +24,7 @@ func soError(fd uintptr) error {
 	case err != nil:
 		return os.NewSyscallError("getsockopt SO_ERROR", err)
 	case v != 0:
-		return os.NewSyscallError("connection", syscall.Errno(v))
+		return syscall.Errno(v)
 	}
 	return nil
 }

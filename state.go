@@ -182,7 +182,8 @@ type Stats struct {
 	// begun again.
 	HeadReplays int `json:"head_replays"`
 	// LastCause is why the last attempt or connection failed: a *ConnError, or
-	// nil if none has.
+	// nil if none has. What the client ends itself (Close, Reconnect, MaxConnAge)
+	// is no failure.
 	LastCause error `json:"-"`
 }
 
