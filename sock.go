@@ -286,8 +286,9 @@ func (s *sock) takeError(by By) {
 func (s *sock) closeWrite() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fin = true
-	return s.tc.CloseWrite()
+	err := s.tc.CloseWrite()
+	s.fin = err == nil // after a reset no FIN is queued, and none may be counted
+	return err
 }
 
 func (s *sock) sever() {
