@@ -94,7 +94,7 @@ func (d *demoCmd) Run(env *environment) error {
 	}
 	level := d.Confirm.Level
 	introduce(story, d, level)
-	first, err := d.play(env, story, act{faults: gentleFaults, duration: d.Duration, seed: d.Seed})
+	first, err := d.play(env, story, act{faults: broken.Gentle, duration: d.Duration, seed: d.Seed})
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (d *demoCmd) Run(env *environment) error {
 	ok := !first.damaged() && first.Lost == 0
 	if d.Destructive && env.ctx.Err() == nil {
 		introduceDestruction(story)
-		second := act{faults: destructiveFaults, duration: max(d.Duration/2, 2*time.Second), seed: d.Seed + 1}
+		second := act{faults: broken.Destructive, duration: max(d.Duration/2, 2*time.Second), seed: d.Seed + 1}
 		if first.Destructive, err = d.play(env, story, second); err != nil {
 			return err
 		}

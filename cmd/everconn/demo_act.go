@@ -13,7 +13,7 @@ import (
 
 // act is what happens while a client ships to a collector.
 type act struct {
-	faults   []fault
+	faults   []broken.Fault
 	duration time.Duration
 	seed     uint64
 }
@@ -90,9 +90,12 @@ func (d *demoCmd) ship(ctx context.Context, a act, collector *broken.Collector, 
 	go func() {
 		defer stop()
 		var err error
-		faults, err = perform(ctx, collector, schedule(a.faults, a.duration, a.seed), tell)
+		faults, err = collector.Perform(ctx, broken.Schedule(a.faults, a.duration, a.seed), tell)
 		if err == nil {
-			pause(ctx, a.duration-time.Since(began))
+			select {
+			case <-ctx.Done():
+			case <-time.After(a.duration - time.Since(began)):
+			}
 		}
 		performed <- err
 	}()

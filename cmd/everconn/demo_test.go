@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -75,15 +74,15 @@ func TestDemoLosesNothing(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	// Each fault but one ends a connection, and one ends three.
-	if r.Faults != len(gentleFaults) || r.Reconnects < uint64(len(gentleFaults)-1) {
+	if r.Faults != len(broken.Gentle) || r.Reconnects < uint64(len(broken.Gentle)-1) {
 		t.Errorf("nothing was broken, or not everything: %+v", r)
 	}
 	if r.Level != "kernel" {
 		t.Errorf("level %s", r.Level)
 	}
-	for _, fault := range gentleFaults {
-		if !strings.Contains(story, fault.name) {
-			t.Errorf("the story lacks %q", fault.name)
+	for _, fault := range broken.Gentle {
+		if !strings.Contains(story, fault.Name) {
+			t.Errorf("the story lacks %q", fault.Name)
 		}
 	}
 	for _, want := range []string{"Level kernel promises", "Every one of the", fmt.Sprintf("seed %d", r.Seed)} {
@@ -147,41 +146,6 @@ func TestDemoRefusesBadValues(t *testing.T) {
 			t.Errorf("%+v: %v, %q", test.d, err, stdout)
 		}
 	}
-}
-
-func TestSchedule(t *testing.T) {
-	t.Parallel()
-	const seed = 42
-	for _, duration := range []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second, 10 * time.Minute} {
-		cues := schedule(gentleFaults, duration, seed)
-		count := map[string]int{}
-		last := time.Duration(0)
-		for _, cue := range cues {
-			count[cue.fault.name]++
-			if cue.at <= last || cue.at+cue.long > duration || cue.long <= 0 {
-				t.Errorf("%v: %q at %v for %v, after %v", duration, cue.fault.name, cue.at, cue.long, last)
-			}
-			last = cue.at
-		}
-		for _, fault := range gentleFaults {
-			if count[fault.name] != len(cues)/len(gentleFaults) || count[fault.name] == 0 {
-				t.Errorf("%v: %q %d times among %d", duration, fault.name, count[fault.name], len(cues))
-			}
-		}
-		if got := names(schedule(gentleFaults, duration, seed)); !reflect.DeepEqual(got, names(cues)) {
-			t.Errorf("%v: the same seed gives another schedule", duration)
-		}
-	}
-	if reflect.DeepEqual(names(schedule(gentleFaults, time.Minute, 1)), names(schedule(gentleFaults, time.Minute, 2))) {
-		t.Error("another seed gives the same schedule")
-	}
-}
-
-func names(cues []cue) (list []string) {
-	for _, cue := range cues {
-		list = append(list, fmt.Sprint(cue.at, cue.fault.name))
-	}
-	return list
 }
 
 func TestLedgerVerdict(t *testing.T) {

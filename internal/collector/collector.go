@@ -13,10 +13,12 @@
 package collector
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -33,6 +35,11 @@ type Config struct {
 	// Framing is what the producer frames its messages with. With wire.Raw,
 	// OnMessage is given the bytes as they come.
 	Framing wire.Framing
+	// Protocol, if not nil, stands in for Framing: it is called for each
+	// connection before anything is read, may greet the client, and returns what
+	// cuts the stream into messages and answers the client. A nil token is no
+	// message. Another one, whose replies go nowhere, looks at unread bytes.
+	Protocol func(reply io.Writer) bufio.SplitFunc
 	// MaxMessage bounds one message, in bytes. 0 means 1 MiB. A longer one ends
 	// the connection.
 	MaxMessage int
@@ -145,9 +152,10 @@ func (c *Collector) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("collector: %w", err)
 	}
-	c.listener = l.(*net.TCPListener)
+	listener := l.(*net.TCPListener)
+	c.listener = listener
 	c.addr = l.Addr().String()
-	c.wg.Go(func() { c.accept(c.listener) })
+	c.wg.Go(func() { c.accept(listener) })
 	return nil
 }
 

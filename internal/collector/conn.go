@@ -27,7 +27,7 @@ type conn struct {
 	order *How // guarded by collector.mu
 
 	// The goroutine's own.
-	stream  io.Reader // tcp, or TLS above it
+	stream  io.ReadWriter // tcp, or TLS above it
 	decoder decoder
 	limit   int64 // bytes to read before how is due; -1: no limit
 	how     How
@@ -38,8 +38,8 @@ func (n *conn) run() {
 	c := n.collector
 	defer close(n.done)
 	n.ended.Conn = n.number
-	n.decoder = newDecoder(c.cfg, n.message)
 	err := n.handshake()
+	n.decoder = newDecoder(c.cfg, replies{n}, n.message)
 	if c.cfg.Ordered {
 		<-n.turn
 	}
@@ -101,6 +101,17 @@ func (n *conn) read() (How, error) {
 			return ByPeer, err
 		}
 	}
+}
+
+// replies writes what a Protocol answers. A client that does not read it cannot
+// hold the collector up.
+type replies struct{ n *conn }
+
+func (r replies) Write(p []byte) (int, error) {
+	if err := r.n.tcp.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return 0, err
+	}
+	return r.n.stream.Write(p)
 }
 
 // take reads once and decodes what came.

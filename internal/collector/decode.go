@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bufio"
+	"io"
 
 	"github.com/everconn/everconn/wire"
 )
@@ -28,13 +29,21 @@ const (
 type decoder struct {
 	framing wire.Framing
 	split   bufio.SplitFunc
+	look    bufio.SplitFunc // split without its replies
 	message func([]byte)
 	pending []byte
 	err     error
 }
 
-func newDecoder(cfg Config, message func([]byte)) decoder {
-	return decoder{framing: cfg.Framing, split: cfg.Framing.Split(cfg.MaxMessage), message: message}
+func newDecoder(cfg Config, reply io.Writer, message func([]byte)) decoder {
+	d := decoder{framing: cfg.Framing, message: message}
+	if cfg.Protocol != nil {
+		d.split, d.look = cfg.Protocol(reply), cfg.Protocol(io.Discard)
+		return d
+	}
+	d.split = cfg.Framing.Split(cfg.MaxMessage)
+	d.look = d.split
+	return d
 }
 
 // feed decodes what came. After an error, which it leaves in err, it ignores
@@ -45,18 +54,20 @@ func (d *decoder) feed(data []byte) {
 	}
 	d.pending = append(d.pending, data...)
 	var rest []byte
-	rest, d.err = d.cut(d.pending, d.message)
+	rest, d.err = cut(d.split, d.pending, d.message)
 	d.pending = append(d.pending[:0], rest...)
 }
 
 // cut calls message for each whole message in data and returns what is left.
-func (d *decoder) cut(data []byte, message func([]byte)) (rest []byte, err error) {
+func cut(split bufio.SplitFunc, data []byte, message func([]byte)) (rest []byte, err error) {
 	for len(data) > 0 {
-		n, msg, err := d.split(data, false)
+		n, msg, err := split(data, false)
 		if n == 0 || err != nil {
 			return data, err
 		}
-		message(msg)
+		if msg != nil {
+			message(msg)
+		}
 		data = data[n:]
 	}
 	return nil, nil
@@ -84,7 +95,7 @@ func (d *decoder) inspect(next []byte) (messages [][]byte, left int) {
 		return nil, 0
 	}
 	data := append(append([]byte(nil), d.pending...), next...)
-	rest, _ := d.cut(data, func(msg []byte) {
+	rest, _ := cut(d.look, data, func(msg []byte) {
 		messages = append(messages, append([]byte(nil), msg...))
 	})
 	return messages, len(rest)
