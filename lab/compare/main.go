@@ -158,6 +158,12 @@ func play(ctx context.Context, c config, p producer) (result, error) {
 	if err != nil {
 		return r, err
 	}
+	// What is still in a producer's send buffer is not lost yet.
+	idle, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if coll.WaitIdle(idle) != nil {
+		note = strings.TrimPrefix(note+"; its connection did not end", "; ")
+	}
 	if err := coll.Close(); err != nil {
 		return r, err
 	}
