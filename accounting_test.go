@@ -48,11 +48,11 @@ func ioctlOf(t *testing.T, conn syscall.Conn, request uint) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	if cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), request) }); cerr != nil || err != nil {
+	var n uint32 // not IoctlGetInt: see sendQueue
+	if cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetUint32(int(fd), request) }); cerr != nil || err != nil {
 		t.Fatal(cerr, err)
 	}
-	return n
+	return int(n)
 }
 
 // A peerConn is the collector's end. It reads only when it is told to.
@@ -431,13 +431,16 @@ func lastReading(t *testing.T, r *rand.Rand, round int) {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("round %d: the reset was not noticed", round)
 	}
-	queued, err := unix.IoctlGetInt(kept, unix.SIOCOUTQ)
+	queued, err := unix.IoctlGetUint32(kept, unix.SIOCOUTQ)
 	if err != nil {
 		t.Fatal(err)
 	}
 	info, err := unix.GetsockoptTCPInfo(kept, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info.Rto == 0 {
+		t.Skip("TCP_INFO is short here, as it is under an emulator: nothing to compare with")
 	}
 	// The kernel's own count of acknowledged bytes, which counts the SYN too.
 	acked := int(info.Bytes_acked) - 1

@@ -24,8 +24,10 @@ const (
 // sendQueue returns the bytes written and not yet acknowledged; a FIN counts
 // one.
 func sendQueue(fd uintptr) (int, error) {
-	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-	return n, os.NewSyscallError("ioctl SIOCOUTQ", err)
+	// The kernel writes 32 bits. IoctlGetInt offers it 64 of which, on a
+	// big-endian machine, it fills the upper half.
+	n, err := unix.IoctlGetUint32(int(fd), unix.SIOCOUTQ)
+	return int(n), os.NewSyscallError("ioctl SIOCOUTQ", err)
 }
 
 // setUserTimeout bounds how long data may stay unacknowledged.
