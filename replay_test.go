@@ -186,6 +186,9 @@ func TestReplayAfterReconnect(t *testing.T) {
 	peer := startPeer(t, p.serve)
 	c, _ := start(t, peer.addr, Options{Framing: wire.OctetCounting})
 	ctx := patient(t)
+	if err := c.WaitConnected(ctx); err != nil { // before that there is nothing to end
+		t.Fatal(err)
+	}
 	for i, m := range msgs {
 		if i%300 == 0 {
 			c.Reconnect()
