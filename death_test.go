@@ -338,17 +338,8 @@ func TestDropOldestInFlight(t *testing.T) {
 // Linux, and under an emulator, whose TCP_INFO is short.
 func needPath(t *testing.T) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_, raw := rawOf(conn)
+	ours, _ := socketPair(t)
+	_, raw := rawOf(ours)
 	known := false
 	if err := raw.Control(func(fd uintptr) { known = pathOf(fd).known }); err != nil {
 		t.Fatal(err)

@@ -298,24 +298,31 @@ func TestReceive(t *testing.T) {
 	}
 }
 
-// What the options promise is what the kernel has.
-func TestSocketOptionsAreRead(t *testing.T) {
-	t.Parallel()
+// tuned returns a connection with the socket options of o.
+func tuned(t *testing.T, o Liveness) (*net.TCPConn, syscall.RawConn) {
+	t.Helper()
 	coll, _ := listen(t, collector.Config{})
-	c := &Client{opts: Options{Liveness: Liveness{DeadAfter: 12 * time.Second}}.withDefaults()}
+	c := &Client{opts: Options{Liveness: o}.withDefaults()}
 	conn, err := c.dial(t.Context(), coll.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	if err := c.tune(conn); err != nil {
 		t.Fatal(err)
 	}
-	tc, raw := rawOf(conn)
+	return rawOf(conn)
+}
+
+// What the options promise is what the kernel has.
+func TestSocketOptionsAreRead(t *testing.T) {
+	t.Parallel()
+	tc, raw := tuned(t, Liveness{DeadAfter: 12 * time.Second})
 	if multipath, err := tc.MultipathTCP(); multipath || err != nil {
 		t.Errorf("MPTCP: %v, %v", multipath, err)
 	}
 	var got KeepAlive
+	var err error
 	if cerr := raw.Control(func(fd uintptr) { got, err = keepAliveOf(fd) }); cerr != nil || err != nil {
 		t.Skipf("keepalive cannot be read back here: %v", errors.Join(cerr, err))
 	}
@@ -366,5 +373,21 @@ func TestHeartbeatOnASocket(t *testing.T) {
 	}
 	if err := c.Shutdown(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// A heartbeat that is due while a write waits does not make run spin: it is sent
+// after the write, or its silence ends the connection.
+func TestADueHeartbeatDoesNotSpin(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	l := &live{c: &Client{opts: Options{Heartbeat: Heartbeat{Interval: time.Second, Timeout: time.Minute}}}, born: now}
+	l.nextBeat = now.Add(-time.Second)
+	if wait := time.Until(l.nextDue()); wait < 50*time.Second {
+		t.Errorf("the next tick is due in %v, want the end of the heartbeat's patience", wait)
+	}
+	l.nextBeat = now.Add(time.Second)
+	if wait := time.Until(l.nextDue()); wait > time.Second {
+		t.Errorf("the next tick is due in %v, want the next heartbeat", wait)
 	}
 }

@@ -2,7 +2,6 @@ package everconn
 
 import (
 	"errors"
-	"io"
 	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
@@ -300,7 +299,8 @@ func (l *live) resume() {
 
 // nextDue is when tick must be called again.
 func (l *live) nextDue() time.Time {
-	next := time.Now().Add(longWait)
+	now := time.Now()
+	next := now.Add(longWait)
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
 			next = t
@@ -311,7 +311,9 @@ func (l *live) nextDue() time.Time {
 		sooner(l.nextJudge)
 	}
 	if h := l.c.opts.Heartbeat; h.Interval > 0 {
-		sooner(l.nextBeat)
+		if l.nextBeat.After(now) { // one that is due waits for the write under way
+			sooner(l.nextBeat)
+		}
 		sooner(l.lastHeard().Add(h.Interval + h.Timeout))
 	}
 	if l.finishing {
@@ -351,19 +353,6 @@ func (l *live) finish(limit time.Duration, eof bool) {
 	}
 }
 
-// receiving reports whether Receive may still read.
-func (l *live) receiving() bool {
-	if l.c.opts.Receive == nil {
-		return false
-	}
-	select {
-	case <-l.readerEnded:
-		return false
-	default:
-		return true
-	}
-}
-
 // end takes the last reading and closes. It is the only place that does, so
 // that the reading cannot be forgotten: whoever could write or read has ended
 // before it, and the descriptor is freed after it. It returns why the
@@ -394,54 +383,6 @@ func (l *live) end(reason error) (*ConnError, Count) {
 	}
 	return &ConnError{Op: "connection", Endpoint: l.endpoint, Cause: cause, By: by}, unconfirmed
 }
-
-// startReader starts the goroutine that reads, where something must be read.
-// It begins after the one before it has ended, so that there is never more than
-// one Receive.
-func (l *live) startReader(before chan struct{}) {
-	if l.watched() && l.c.opts.Receive == nil {
-		return
-	}
-	l.readerEnded = make(chan struct{})
-	l.c.running.Go(func() {
-		defer close(l.readerEnded)
-		if before != nil {
-			<-before
-		}
-		l.reader()
-	})
-}
-
-// reader runs Receive, and then discards.
-func (l *live) reader() {
-	if receive := l.c.opts.Receive; receive != nil {
-		err := receive(readerOnly{l.link})
-		if err != nil {
-			l.slot.record(err, ByReader)
-			l.c.poke()
-			return
-		}
-	}
-	if l.watched() && l.c.watcher.drainFrom(l.watch) == nil {
-		return
-	}
-	buf := make([]byte, 1<<10)
-	for {
-		if _, err := l.link.Read(buf); err != nil { // it is in the slot
-			l.c.poke()
-			return
-		}
-	}
-}
-
-// watched reports whether the watcher can discard what arrives: under TLS it
-// cannot, because readable is not dead there.
-func (l *live) watched() bool { return l.watch != nil && !l.tls }
-
-// readerOnly hides all of a link but Read from Receive.
-type readerOnly struct{ r io.Reader }
-
-func (r readerOnly) Read(p []byte) (int, error) { return r.r.Read(p) }
 
 // connAge draws when a connection is to end.
 func (o *Options) connAge(born time.Time) time.Time {

@@ -6,25 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/everconn/everconn/internal/collector"
 )
 
 // TCP_USER_TIMEOUT is set if it is asked for, and TCP_RTO_MAX_MS where there is
 // one (Linux 6.15).
 func TestTimeoutsReachTheKernel(t *testing.T) {
 	t.Parallel()
-	coll, _ := listen(t, collector.Config{})
-	c := &Client{opts: Options{Liveness: Liveness{DeadAfter: 12 * time.Second, UserTimeout: 5 * time.Second}}.withDefaults()}
-	conn, err := c.dial(t.Context(), coll.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := c.tune(conn); err != nil {
-		t.Fatal(err)
-	}
-	_, raw := rawOf(conn)
+	_, raw := tuned(t, Liveness{DeadAfter: 12 * time.Second, UserTimeout: 5 * time.Second})
 	get := func(opt int) (v int, err error) {
 		if cerr := raw.Control(func(fd uintptr) { v, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, opt) }); cerr != nil {
 			t.Fatal(cerr)
